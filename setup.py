@@ -42,8 +42,9 @@ setup(
         "accelerate>=1.10",  # devices, processes and mixed precision
         "safetensors>=0.5",  # weight files without unpickling, cached features
         "numba>=0.63",  # fused CPU kernels without a compiler at install time
-        "numpy>=1.26",  # arrays
+        "numpy>=2",  # arrays; bits are counted since 2
         "scipy>=1.11",  # assignment and statistics
+        "threadpoolctl>=3.1",  # one thread for small products of matrices
         "pandas>=2.2",  # a study's results as a table in Python
         "pillow>=10",  # reading images and masks
         "opencv-python-headless>=5",  # colours and warps; earlier ones warp to 1/32 of a pixel

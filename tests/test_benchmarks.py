@@ -31,6 +31,7 @@ import scaling_ray
 import torch
 from scaling_fit import Cost, Growth, growth
 from scaling_images import images_growth
+from scaling_lint import lint_growth
 from scaling_models import classes_growth, pixels_growth
 from scaling_ray import ray_rate
 from scaling_studies import plans_growth, processes_rate, reports_growth
@@ -234,7 +235,9 @@ def test_growth_of_every_job_at_small_sizes(tmp_path, monkeypatch):
     rows = [classes_growth([2, 4]), pixels_growth([32, 64]), plans_growth([10, 20], tmp_path)]
     rows += images_growth([4, 8], tmp_path)
     names = ["evaluate classes", "predict pixels by windows", "plan runs", "list images"]
-    assert [each.job for each in rows] == [*names, "check images", "split images", "cache images"]
+    rows.append(lint_growth([4, 8], tmp_path / "distinct"))
+    names += ["split images", "cache images", "check images"]
+    assert [each.job for each in rows] == names
     assert all(cost.seconds > 0 for each in rows for cost in each.costs)
 
 

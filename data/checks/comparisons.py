@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from encoder_ablations.data.checks.class_balance import (
     many_classes,
@@ -20,11 +21,10 @@ from encoder_ablations.data.checks.facts import (
     grouped,
     repeats,
 )
-from encoder_ablations.data.checks.near_duplicates import near_duplicates
 from encoder_ablations.data.checks.outliers import outliers
 from encoder_ablations.data.checks.rules import Finding, finding
 from encoder_ablations.data.checks.scene_leaks import scene_findings
-from encoder_ablations.data.checks.shared_views import shared_views
+from encoder_ablations.data.checks.shared_views import similar_images
 from encoder_ablations.data.datasets.sample import IGNORE
 
 NATURAL_MEAN = (0.485, 0.456, 0.406)
@@ -37,7 +37,9 @@ BINARY = "only 0 and 255, which is ignored"
 
 def compare(content: Content) -> list[Finding]:
     """Return the findings about all pairs together."""
-    return list(chain.from_iterable(check(content) for check in CHECKS))
+    # the matrices are small: further threads of BLAS would wait for each other, at full load
+    with threadpool_limits(1, "blas"):
+        return list(chain.from_iterable(check(content) for check in CHECKS))
 
 
 def _repeated_images(content: Content) -> Iterator[Finding]:
@@ -127,8 +129,7 @@ def _pixels(content: Content) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[Content], Iterable[Finding]], ...] = (
     _repeated_images,
     _leaked_images,
-    near_duplicates,
-    shared_views,
+    similar_images,
     _repeated_masks,
     _palettes,
     _modes,

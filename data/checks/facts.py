@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
 
 
-@dataclass
+@dataclass(slots=True)
 class ImageFacts:
     """An image that could be read.
 
@@ -29,7 +29,7 @@ class ImageFacts:
         sums: 2×3 float64: mean and mean square of each channel in 0..1.
         digest: of the pixels, whatever the format.
         thumbnail: 16×16 uint8, grey.
-        phash: 64 bools, perceptual hash (lowest frequencies of a 32×32 version against their
+        phash: perceptual hash of 64 bits (lowest frequencies of a 32×32 version against their
             median).
         content: what is compared with images of other splits.
         orientation: in its EXIF data, 1..8; 1 = upright.
@@ -40,12 +40,12 @@ class ImageFacts:
     sums: np.ndarray
     digest: bytes
     thumbnail: np.ndarray
-    phash: np.ndarray
+    phash: int
     content: ImageContent
     orientation: int = 1
 
 
-@dataclass
+@dataclass(slots=True)
 class MaskFacts:
     """A mask that could be read.
 
@@ -66,7 +66,7 @@ class MaskFacts:
     palette: dict[int, tuple[int, ...]]
 
 
-@dataclass
+@dataclass(slots=True)
 class Notes:
     """What is wrong with files of a split.
 
@@ -84,7 +84,7 @@ class Notes:
             self.findings.append(finding(code, path, self.split, detail))
 
 
-@dataclass
+@dataclass(slots=True)
 class PairFacts(Notes):
     """Everything about a pair; what could not be read is None.
 

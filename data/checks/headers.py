@@ -24,6 +24,8 @@ SUFFIXES = {
     "WEBP": {".webp"},
     "GIF": {".gif"},
 }
+_EXIF_OF_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+"""What PNGs with EXIF data hold one of."""
 WITHOUT_COLOR = ("1", "L", "LA")
 WITH_OPACITY = ("RGBA", "LA", "PA")
 
@@ -61,9 +63,20 @@ def read_header(path: Path) -> Header:
             image.mode,
             *image.size,
             getattr(image, "n_frames", 1),
-            image.getexif().get(ORIENTATION, 1),
+            _orientation(path, image),
             dict(enumerate(zip(colors[::3], colors[1::3], colors[2::3], strict=True))),
         )
+
+
+def _orientation(path: Path, image: Image.Image) -> int:
+    """Return the orientation in an image's EXIF data, 1 where there are none."""
+    if image.format == "PNG":
+        content = path.read_bytes()
+        # Pillow decodes the whole image to look for EXIF data behind it
+        if not any(mark in content for mark in _EXIF_OF_PNG):
+            return 1
+    orientation: int = image.getexif().get(ORIENTATION, 1)
+    return orientation
 
 
 def note_image_header(header: Header, facts: PairFacts) -> None:

@@ -17,8 +17,8 @@ def moments(image: Image.Image) -> np.ndarray:
     return np.stack([weights @ levels, weights @ levels**2])
 
 
-def perceptual_hash(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
-    """Return a thumbnail, 16×16 uint8, and a hash that survives compressing and resizing, 64 bools.
+def perceptual_hash(image: Image.Image) -> tuple[np.ndarray, int]:
+    """Return a thumbnail, 16×16 uint8, and a hash of 64 bits that compressing hardly changes.
 
     The hash is pHash (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions",
     2010): the signs of the lowest 8×8 frequencies about their median.
@@ -29,4 +29,5 @@ def perceptual_hash(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
     low: Any = dctn(pixels, norm="ortho")[:8, :8].ravel()
     thumbnail = pixels.reshape(THUMBNAIL, 2, THUMBNAIL, 2).mean(axis=(1, 3))
     # the first frequency is the brightness: it says nothing about the content
-    return thumbnail.round().astype(np.uint8), low > np.median(low[1:])
+    signs = np.packbits(low > np.median(low[1:]))
+    return thumbnail.round().astype(np.uint8), int.from_bytes(signs.tobytes(), "big")

@@ -1,5 +1,6 @@
 """Read a whole dataset and report everything that is wrong with it."""
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -22,7 +23,8 @@ from encoder_ablations.data.datasets.preparation import prepare_dataset
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.utils.texts import readable
 
-THREADS = 4
+THREADS = min(4, os.cpu_count() or 1)
+"""Decoders run at the same time; more threads than cores only wait for each other."""
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 

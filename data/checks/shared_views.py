@@ -3,13 +3,12 @@
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import chain, combinations
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from encoder_ablations.data.checks.content.keypoints import (
-    Keypoints,
     Match,
     find_matches,
     shows_same,
@@ -23,18 +22,33 @@ from encoder_ablations.data.datasets.reading import read_image
 _Image = tuple[PairFacts, ImageFacts]
 
 
-def shared_views(content: Content) -> Iterator[Finding]:
-    """Find images of which a part is in another split; copies are found by other checks."""
-    copies = {each.path for each in near_duplicates(content)}
+def similar_images(content: Content) -> Iterator[Finding]:
+    """Find images that are nearly equal to one of another split, and others that share a part."""
+    duplicates = list(near_duplicates(content))
+    yield from duplicates
+    yield from _shared_views(content, {each.path for each in duplicates})
+
+
+def _shared_views(content: Content, copies: set[Path | None]) -> Iterator[Finding]:
+    """Find images of which a part is in another split, other than these and equal ones."""
     by_split = grouped(content.images, lambda read: read[0].split).values()
     for first, second in combinations(by_split, 2):
-        digests = {image.digest for _, image in first}
+        distinct = _distinct(first)
         new = [
             (each, image)
             for each, image in second
-            if each.pair.image not in copies and image.digest not in digests
+            if each.pair.image not in copies and image.digest not in distinct
         ]
-        yield from _shared(first, new, content.spec.upright)
+        yield from _shared(list(distinct.values()), new, content.spec.upright)
+
+
+def _distinct(images: list[_Image]) -> dict[bytes, _Image]:
+    """Return the images by their digests; of equal ones the last, at its place."""
+    distinct: dict[bytes, _Image] = {}
+    for each, image in images:
+        distinct.pop(image.digest, None)
+        distinct[image.digest] = each, image
+    return distinct
 
 
 def _shared(first: list[_Image], second: list[_Image], upright: bool) -> Iterator[Finding]:
@@ -46,17 +60,17 @@ def _shared(first: list[_Image], second: list[_Image], upright: bool) -> Iterato
     mirrored = [image.content.mirrored for _, image in second]
     read = lru_cache(maxsize=64)(_Gray(upright))
     named: set[Path] = set()
-    proposals = chain(_proposals(plain, targets, False), _proposals(mirrored, targets, True))
-    for match, is_mirrored in proposals:
-        each, other = second[match.query][0], first[match.target][0]
+    for match in find_matches([*plain, *mirrored], targets):
+        is_mirrored, query = divmod(match.query, len(second))
+        each, other = second[query][0], first[match.target][0]
         if each.pair.image in named:
             continue
-        query = read(each.pair.image)
+        pixels = read(each.pair.image)
         if is_mirrored:
-            query = np.ascontiguousarray(query[:, ::-1])
-        if shows_same(query, read(other.pair.image), match.matrix):
+            pixels = np.ascontiguousarray(pixels[:, ::-1])
+        if shows_same(pixels, read(other.pair.image), match.matrix):
             named.add(each.pair.image)
-            yield each.about_image("view-shared", _about(match, is_mirrored, other))
+            yield each.about_image("view-shared", _about(match, bool(is_mirrored), other))
 
 
 class _Gray:
@@ -67,12 +81,6 @@ class _Gray:
 
     def __call__(self, path: Path) -> np.ndarray:
         return shrink(read_image(path, self._upright))
-
-
-def _proposals(
-    queries: list[Keypoints], targets: list[Keypoints], mirrored: bool
-) -> Iterator[tuple[Match, bool]]:
-    yield from ((match, mirrored) for match in find_matches(queries, targets))
 
 
 def _about(match: Match, mirrored: bool, other: PairFacts) -> str:

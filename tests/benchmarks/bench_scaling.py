@@ -7,11 +7,14 @@ from pathlib import Path
 
 from bench_data import own_cache
 from scaling_images import images_growth
+from scaling_lint import lint_growth
 from scaling_models import classes_growth, pixels_growth
 from scaling_ray import ray_rate
 from scaling_studies import plans_growth, processes_rate, reports_growth
 
 IMAGES = [1000, 10_000, 100_000]
+CHECKED = [1000, 10_000]
+"""In each of two splits; ten times as many take half an hour."""
 SIDES = [256, 1024, 4096]
 CLASSES = [2, 20, 200, 2000]
 PLANS = [10, 100, 1000, 10_000]
@@ -31,6 +34,7 @@ def run(seconds: float) -> Iterator[str]:
         yield plans_growth(shrunk(PLANS, 10), folder).line()
         for each in images_growth(shrunk(IMAGES, 10), folder):
             yield each.line()
+        yield lint_growth(shrunk(CHECKED, 10), folder / "distinct").line()
         yield processes_rate(PROCESSES, max(2, RUNS // SHRINK), folder)
         yield ray_rate(NODES, max(4, RUNS_OF_NODE // SHRINK), folder / "ray")
         largest = max(10, max(REPORTS) // SHRINK)

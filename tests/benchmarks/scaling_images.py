@@ -1,4 +1,4 @@
-"""Listing, checking, dividing and caching datasets of many small images."""
+"""Listing, dividing and caching datasets of many small images."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 from scaling_fit import Growth, growth, silent
 
-from encoder_ablations.data.checks.lint import lint
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.loading.set_files import SetFiles
@@ -29,7 +28,6 @@ def images_growth(sizes: Sequence[int], folder: Path) -> Iterator[Growth]:
         make_images(folder / str(size), size)
     jobs: dict[str, Callable[[DatasetSpec], object]] = {
         "list images": lambda spec: len(FolderDataset(spec, "train")),
-        "check images": lint,
         "split images": divide,
         "cache images": cache,
     }

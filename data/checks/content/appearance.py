@@ -26,7 +26,7 @@ TRAINED = 200_000
 """Pixels that the classifier is fitted to, about."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Thumbnail:
     """A pair, small enough to be kept for a whole dataset.
 
@@ -39,7 +39,7 @@ class Thumbnail:
     classes: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Relabelling:
     """How a mask fits best if its classes change their names.
 
@@ -76,7 +76,7 @@ def relabellings(thumbnails: list[Thumbnail], num_classes: int) -> list[Relabell
     pixels = sum(each.classes.size for each in thumbnails)
     step = max(1, pixels // TRAINED)
     for fold, each in zip(folds, thumbnails, strict=True):
-        sums[fold].add(describe(each)[::step], each.classes.ravel()[::step])
+        sums[fold].add(describe(each, step), each.classes.ravel()[::step])
     # a fold's classifier is fitted to all the others
     weights = [_NormalEquations.solve(sums[:fold] + sums[fold + 1 :]) for fold in range(FOLDS)]
     return [
@@ -86,7 +86,7 @@ def relabellings(thumbnails: list[Thumbnail], num_classes: int) -> list[Relabell
 
 
 class _Description:
-    """Thumbnail -> N×(2 FEATURES + 1) float32, the features of each of its pixels."""
+    """Thumbnail -> N×(2 FEATURES + 1) float32, features of every ``step``-th of its pixels."""
 
     def __init__(self, thumbnails: list[Thumbnail]) -> None:
         stream = numpy_stream(0, "content")
@@ -95,10 +95,12 @@ class _Description:
         sample = np.concatenate([_surroundings(each)[::97].copy() for each in thumbnails])
         self._mean, self._deviation = sample.mean(axis=0), sample.std(axis=0) + 1e-6
 
-    def __call__(self, each: Thumbnail) -> np.ndarray:
-        waves = (_surroundings(each) - self._mean) / self._deviation @ self._frequencies
-        constant = np.ones((len(waves), 1), np.float32)
-        return np.hstack([np.cos(waves), np.sin(waves), constant])
+    def __call__(self, each: Thumbnail, step: int = 1) -> np.ndarray:
+        waves = (_surroundings(each)[::step] - self._mean) / self._deviation @ self._frequencies
+        features = np.ones((len(waves), 2 * FEATURES + 1), np.float32)
+        np.cos(waves, out=features[:, :FEATURES])
+        np.sin(waves, out=features[:, FEATURES:-1])
+        return features
 
 
 def _surroundings(each: Thumbnail) -> np.ndarray:
@@ -147,9 +149,12 @@ def _relabel(labels: np.ndarray, log_probabilities: np.ndarray) -> Relabelling:
     known = labels < num_classes
     # support[a, b]: log p of b, summed over the pixels that are called a
     support = np.zeros((num_classes, num_classes))
-    np.add.at(support, labels[known], log_probabilities[known])
+    labels, log_probabilities = labels[known], log_probabilities[known]
+    for name in range(num_classes):
+        logs = log_probabilities[:, name]
+        support[:, name] = np.bincount(labels, weights=logs, minlength=num_classes)
     names = linear_sum_assignment(support, maximize=True)[1]
     gain = support[np.arange(num_classes), names].sum() - np.trace(support)
-    shown = np.unique(labels[known]).tolist()
+    shown = np.unique(labels).tolist()
     changed = {name: int(names[name]) for name in shown if names[name] != name}
-    return Relabelling(gain / max(1, known.sum()), changed)
+    return Relabelling(gain / max(1, len(labels)), changed)

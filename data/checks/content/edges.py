@@ -21,7 +21,7 @@ FEWEST = 30
 """Boundary pixels below which nothing can be said."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EdgeFit:
     """Edge strength below a mask's boundaries, in standard deviations of one random pixel's sum.
 
@@ -62,6 +62,7 @@ def edge_fit(pixels: np.ndarray, classes: np.ndarray, ignore: int) -> EdgeFit | 
     if bounds.sum() < FEWEST:
         return None
     edges = _edges(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA))
+    edges = np.pad(edges, REACH)
     fits = _fit_everywhere(edges, bounds)
     down, right = np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1]
     distance = np.hypot(down, right)
@@ -109,7 +110,11 @@ def _boundaries(classes: np.ndarray, ignore: int) -> np.ndarray:
 
 
 def _fit_everywhere(edges: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Return the fit for every move of the mask by up to REACH, indexed [down, right]."""
-    around = np.pad(edges, REACH)
+    """Return the fit for every move of the mask by up to REACH, indexed [down, right].
+
+    Args:
+        edges: H×W float32, with REACH more pixels on each side.
+        bounds: H×W float32, 1 on boundaries of the mask.
+    """
     unit = bounds / np.sqrt(bounds.sum())
-    return np.asarray(cv2.matchTemplate(around, unit, cv2.TM_CCORR))
+    return np.asarray(cv2.matchTemplate(edges, unit, cv2.TM_CCORR))

@@ -17,6 +17,14 @@ SIDE = 400
 KEYPOINTS = 150
 TABLES, BITS = 10, 22
 """Hash tables, and bits of a descriptor that each of them looks at."""
+OWNER = np.uint64(32)
+"""Bits of an entry of a table that hold the number of its image."""
+BLOCK = 1000
+"""Images whose descriptors are looked at together."""
+CROWDED = 1000
+"""A box of more images says nothing of any of them, as stop words do (Sivic & Zisserman, "Video
+Google", ICCV 2003). Without a limit the work grows with the square of the number of images.
+"""
 VOTES = 6
 """An image is compared if so many keypoints of another fall into its boxes."""
 CANDIDATES = 3
@@ -31,7 +39,7 @@ CORRELATION = 0.85
 """Least correlation of the grey levels there."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Keypoints:
     """N places of an image: N×2 float32 (x, y) and N×32 uint8 descriptors."""
 
@@ -43,7 +51,7 @@ NONE = Keypoints(np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8))
 """Of an image without any; all share it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Match:
     """Image ``query`` shows a part of image ``target``: numbers in the lists that were compared.
 
@@ -87,29 +95,58 @@ class _Index:
 
     def __init__(self, images: list[Keypoints]) -> None:
         stream = numpy_stream(0, "keypoints")
-        self._bits = [stream.choice(256, BITS, replace=False) for _ in range(TABLES)]
+        bits = [stream.choice(256, BITS, replace=False) for _ in range(TABLES)]
+        self._tables = [_Table(images, chosen) for chosen in bits]
         self._count = len(images)
-        descriptors = np.concatenate([each.descriptors for each in images])
-        owners = np.repeat(np.arange(len(images)), [len(each.places) for each in images])
-        self._tables = []
-        for keys in self._keys(descriptors):
-            order = keys.argsort(kind="stable")
-            self._tables.append((keys[order], owners[order]))
-
-    def _keys(self, descriptors: np.ndarray) -> list[np.ndarray]:
-        bits = np.unpackbits(descriptors, axis=1)
-        powers = 1 << np.arange(BITS)
-        return [bits[:, chosen] @ powers for chosen in self._bits]
 
     def candidates(self, query: Keypoints) -> list[int]:
         """Return the images that share most boxes with this one, the best first."""
-        votes = np.zeros(self._count, np.int64)
-        for keys, (known, owners) in zip(self._keys(query.descriptors), self._tables, strict=True):
-            first, last = (np.searchsorted(known, keys, side) for side in ("left", "right"))
-            for start, stop in zip(first, last, strict=True):
-                votes[np.unique(owners[start:stop])] += 1
-        best = votes.argsort(kind="stable")[::-1][:CANDIDATES]
-        return [int(each) for each in best if votes[each] >= VOTES]
+        boxes = [box for table in self._tables for box in table.boxes(query.descriptors)]
+        if not boxes:
+            return []
+        votes = np.bincount(np.concatenate(boxes), minlength=self._count)
+        likely = np.flatnonzero(votes >= VOTES)
+        best = votes[likely].argsort(kind="stable")[::-1][:CANDIDATES]
+        found: list[int] = likely[best].tolist()
+        return found
+
+
+class _Table:
+    """Boxes of the images whose descriptors agree in some bits."""
+
+    def __init__(self, images: list[Keypoints], bits: np.ndarray) -> None:
+        self._bits = bits
+        entries = [np.zeros(0, np.uint64)]
+        # in blocks: the single bits take eight times the memory of their descriptors
+        for start in range(0, len(images), BLOCK):
+            block = images[start : start + BLOCK]
+            owners = np.repeat(np.arange(len(block)), [len(each.places) for each in block])
+            keys = self._keys(np.concatenate([each.descriptors for each in block]))
+            entries.append(keys.astype(np.uint64) << OWNER | (owners + start).astype(np.uint64))
+        # an image is once in a box; owners of a box follow each other, ascending
+        distinct = np.unique(np.concatenate(entries))
+        self._owners = distinct.astype(np.uint32)
+        keys, starts, sizes = np.unique(
+            (distinct >> OWNER).astype(np.uint32), return_index=True, return_counts=True
+        )
+        telling = sizes <= CROWDED
+        self._known, self._starts = keys[telling], starts[telling]
+        self._stops = self._starts + sizes[telling]
+
+    def _keys(self, descriptors: np.ndarray) -> np.ndarray:
+        """Return the chosen bits of descriptors, N×32 uint8, as N uint32."""
+        bits = np.unpackbits(descriptors, axis=1)[:, self._bits]
+        packed = np.packbits(bits, axis=1).astype(np.uint32)
+        keys: np.ndarray = packed @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+        return keys
+
+    def boxes(self, descriptors: np.ndarray) -> list[np.ndarray]:
+        """Return the owners of each box into which one of these descriptors falls."""
+        keys = self._keys(descriptors)
+        first, last = (np.searchsorted(self._known, keys, side) for side in ("left", "right"))
+        rows = first[first < last]
+        spans = zip(self._starts[rows].tolist(), self._stops[rows].tolist(), strict=True)
+        return [self._owners[start:stop] for start, stop in spans]
 
 
 def _transform(query: Keypoints, target: Keypoints) -> np.ndarray | None:

@@ -10,7 +10,7 @@ from encoder_ablations.data.checks.content.keypoints import NONE, Keypoints, key
 from encoder_ablations.data.checks.content.quality import Quality, quality
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class ImageContent:
     """Keypoints of an image, and of the image with left and right exchanged.
 
@@ -21,7 +21,7 @@ class ImageContent:
     mirrored: Keypoints
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class PairContent:
     """How a mask and its image go together, and what they are like.
 

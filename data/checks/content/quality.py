@@ -18,7 +18,7 @@ NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 """J. Immerkær, "Fast Noise Variance Estimation", CVIU 1996."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Quality:
     """What a pair is like; each number is compared with those of the other pairs.
 

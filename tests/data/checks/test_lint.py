@@ -5,6 +5,7 @@ import subprocess
 import sys
 import unicodedata
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from PIL import Image
 from planted import DEFECTS, Copy, bomb, read, save, swap
 
 from encoder_ablations.data.checks import file_names, near_duplicates
+from encoder_ablations.data.checks import lint as lint_module
+from encoder_ablations.data.checks.facts import PairFacts
+from encoder_ablations.data.checks.inspection import Inspector
 from encoder_ablations.data.checks.lint import LintReport, lint
 from encoder_ablations.data.checks.repair import repair
 from encoder_ablations.data.checks.rules import RULES
@@ -46,7 +50,7 @@ def terrain_copy(tmp_path_factory) -> Copy:
 
 @pytest.fixture(scope="session")
 def camvid_copy(tmp_path_factory) -> Copy:
-    """Frames of the real CamVid, of sequences that the splits do not share."""
+    """Frames of the real CamVid at a quarter of their size, of sequences that no splits share."""
     source = Path(os.environ.get("DATASETS_ROOT", "nowhere")) / "camvid"
     if not source.is_dir():
         pytest.skip("needs DATASETS_ROOT with the folder camvid")
@@ -57,11 +61,10 @@ def camvid_copy(tmp_path_factory) -> Copy:
         for kind in ("images", "masks"):
             (root / kind / split).mkdir(parents=True)
         for image in images:
-            save(
-                root / "masks" / split / f"{image.stem}.png",
-                read(source / "masks" / split / f"{image.stem}.png"),
-            )
-            (root / "images" / split / image.name).write_bytes(image.read_bytes())
+            mask = read(source / "masks" / split / f"{image.stem}.png")
+            save(root / "masks" / split / f"{image.stem}.png", mask[2::4, 2::4])
+            frame = Image.open(image).reduce(4)
+            frame.save(root / "images" / split / image.name, quality=95)
     names = "sky building pole road pavement tree sign fence car pedestrian bicyclist"
     return Copy(root, tuple(names.split()), 11)
 
@@ -71,6 +74,34 @@ def copy(request, tmp_path) -> Copy:
     sound = request.getfixturevalue(f"{request.param}_copy")
     shutil.copytree(sound.root, tmp_path / "data")
     return Copy(tmp_path / "data", sound.classes, sound.ignore)
+
+
+class SoundPairsOnce(Inspector):
+    """Inspects each sound pair once: a damaged copy holds the others as they were."""
+
+    _sound: ClassVar[dict[tuple[object, ...], tuple[object, ...]]] = {}
+
+    def inspect(self, facts: PairFacts) -> None:
+        files = facts.pair.image, facts.pair.mask
+        try:
+            held = tuple((path.name, path.read_bytes()) for path in files)
+        except OSError:
+            return super().inspect(facts)
+        rules = self._spec.model_copy(update={"root": ""}).model_dump_json()
+        known = self._sound.get((rules, facts.split, *held))
+        if known is not None:
+            facts.image, facts.mask, facts.drawn_on, facts.content = known
+            return None
+        super().inspect(facts)
+        if not facts.findings:
+            read = facts.image, facts.mask, facts.drawn_on, facts.content
+            self._sound[rules, facts.split, *held] = read
+        return None
+
+
+@pytest.fixture
+def sound_pairs_once(monkeypatch):
+    monkeypatch.setattr(lint_module, "Inspector", SoundPairsOnce)
 
 
 def codes(report: LintReport) -> set[str]:
@@ -111,6 +142,7 @@ def test_enough_kinds_are_planted():
     }, "these have tests of their own below"
 
 
+@pytest.mark.usefixtures("sound_pairs_once")
 @pytest.mark.parametrize("planted", DEFECTS, ids=lambda each: each.name)
 def test_every_planted_defect_is_found_and_nothing_else(copy, planted):
     path = planted.plant(copy)
@@ -261,6 +293,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
 FIXABLE = [each for each in DEFECTS if RULES[each.rule].corrected]
 
 
+@pytest.mark.usefixtures("sound_pairs_once")
 @pytest.mark.parametrize("planted", FIXABLE, ids=lambda each: each.name)
 @pytest.mark.parametrize("copy", ["terrain"], indirect=True)
 def test_the_corrected_copy_is_right_and_the_originals_untouched(copy, planted, tmp_path):

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from encoder_ablations.data.checks.content import keypoints as keypoints_module
 from encoder_ablations.data.checks.content.keypoints import (
     find_matches,
     keypoints,
@@ -73,3 +74,21 @@ def test_what_lies_in_all_images_says_nothing():
 def test_images_without_keypoints(targets):
     flat = np.full((240, 320, 3), 128, np.uint8)
     assert found(flat, [flat, *targets]) == set()
+
+
+def candidates(monkeypatch, crowded, copies):
+    """What is proposed for a crop of one of twelve images that lie there so many times."""
+    monkeypatch.setattr(keypoints_module, "CROWDED", crowded)
+    found = [keypoints(shrink(scene(seed))) for seed in range(12)]
+    query = keypoints(shrink(crop(scene(5))))
+    return {match.target % 12 for match in find_matches([query], found * copies)}
+
+
+def test_boxes_of_too_many_images_say_nothing(monkeypatch):
+    assert candidates(monkeypatch, crowded=4, copies=4) == {5}
+    assert candidates(monkeypatch, crowded=4, copies=5) == set()
+
+
+def test_blocks_of_images_change_nothing(monkeypatch, targets):
+    monkeypatch.setattr(keypoints_module, "BLOCK", 5)
+    assert found(crop(targets[7]), targets) == {7}
