@@ -5,7 +5,6 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-from encoder_ablations.experiments.reporting import garbage
 from encoder_ablations.experiments.reporting.figures.classes import BARS_OF
 from encoder_ablations.experiments.reporting.figures.confidence import draw_confidence
 from encoder_ablations.experiments.reporting.figures.confusion import LABELLED
@@ -48,6 +47,7 @@ from encoder_ablations.experiments.reporting.sentences.predicted_masks import sa
 from encoder_ablations.experiments.reporting.sentences.pretraining_gain import gain, gain_headline
 from encoder_ablations.experiments.reporting.sentences.protocols import said_of_protocols
 from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.utils import garbage
 from encoder_ablations.utils.files import write_text
 
 HERE = Path(__file__).parent

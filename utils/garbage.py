@@ -1,7 +1,7 @@
-"""Garbage collection of programs that hold the records of thousands of runs.
+"""Python's search for garbage, in programs that make very many objects which stay.
 
-CPython looks through all objects whenever their number has grown by a quarter. Records are millions
-of objects that stay, so that these searches took a sixth of the time of a large report.
+CPython looks through all objects whenever their number has grown by a quarter. That took a third of
+the time of listing 100,000 files, and a sixth of that of the report of thousands of runs.
 """
 
 import atexit
