@@ -7,24 +7,38 @@ the time of listing 100,000 files, and a sixth of that of the report of thousand
 import atexit
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @contextmanager
 def paused() -> Iterator[None]:
     """Search for no garbage within the block, which makes objects that stay."""
-    with _switched(gc.disable):
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
         yield
+    finally:
+        if enabled:
+            # these two calls move all objects into the oldest generation: the next search for
+            # garbage would otherwise begin with all that the block has made
+            gc.freeze()
+            gc.unfreeze()
+            gc.enable()
 
 
-@contextmanager
-def of_new_objects() -> Iterator[None]:
-    """Search only what is made within the block, not what is there before."""
+def searched_between(items: Iterable[T]) -> Iterator[T]:
+    """Yield the items; search for garbage between two of them, in what was made since the one."""
     gc.freeze()
     try:
-        with _switched(gc.enable):
-            yield
+        for number, item in enumerate(items):
+            if number:
+                gc.collect()
+                gc.freeze()
+            yield item
     finally:
         gc.unfreeze()
 
@@ -38,14 +52,3 @@ def _freeze_at_exit() -> None:
     # Triton's bindings print a warning about objects that are not freed
     if "triton" not in sys.modules:
         gc.freeze()
-
-
-@contextmanager
-def _switched(switch: Callable[[], None]) -> Iterator[None]:
-    """Switch the search on or off; afterwards it is as it was."""
-    back = (gc.disable, gc.enable)[gc.isenabled()]
-    switch()
-    try:
-        yield
-    finally:
-        back()

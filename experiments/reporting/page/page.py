@@ -67,7 +67,7 @@ OF_SETTINGS = (
 
 def report_of(study: Study) -> ReportFiles:
     """Write report.html, runs.csv, tables/ and figures/ into the folder of a study."""
-    with garbage.of_new_objects():
+    with garbage.paused():
         return _report_of(study)
 
 
@@ -77,7 +77,8 @@ def _report_of(study: Study) -> ReportFiles:
     made = {name: make(study) for name, make in TABLES.items()}
     shared = {name: made[name] for name in OF_SETTINGS}
     sections = []
-    for number, setting in enumerate(study.settings, start=1):
+    # figures are large and refer to themselves; those of the last setting are left to the end
+    for number, setting in enumerate(garbage.searched_between(study.settings), start=1):
         section = _section(study, setting, styles, f"s{number}", resampling)
         section["number"] = number - 1
         sections.append(section | {name: shared[name].only(setting.title) for name in shared})
