@@ -132,7 +132,11 @@ def occurrences(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
 def _sums_of_scenes(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
     names, member = np.unique(np.asarray(scenes, dtype=np.str_), return_inverse=True)
     sums = np.zeros((len(names), *margins.shape[1:]))
-    np.add.at(sums, member, margins)
+    if len(names) == len(member):
+        # nothing to add where each image is its own scene
+        sums[member] = margins
+    else:
+        np.add.at(sums, member, margins)
     return sums
 
 
