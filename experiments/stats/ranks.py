@@ -116,7 +116,7 @@ def _tau(first: ArrayLike, second: ArrayLike) -> float:
 def _order_of_pairs(scores: np.ndarray) -> np.ndarray:
     """Return 1, -1 or 0 for each pair, as the first is above, below or equal to the second."""
     first, second = np.triu_indices(len(scores), k=1)
-    return np.sign(scores[first] - scores[second])
+    return np.asarray(np.sign(scores[first] - scores[second]))
 
 
 def _expected_tau(apart: np.ndarray, sigma: float) -> float:
