@@ -26,9 +26,8 @@ from encoder_ablations.data.datasets.preparation import prepare_dataset
 from encoder_ablations.data.datasets.reading import geometry, image_size, is_deep, read_image
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.utils.cache_folder import cache_folder
+from encoder_ablations.utils.cache_folder import cache_folder, file_state
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.file_state import file_state
 from encoder_ablations.utils.files import write_bytes
 from encoder_ablations.utils.optional import missing
 from encoder_ablations.utils.progress import Bar

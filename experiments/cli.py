@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from encoder_ablations import __version__
+from encoder_ablations.utils import garbage
 from encoder_ablations.utils.errors import CannotContinue, InputError, nearest
 from encoder_ablations.utils.files import UNWRITABLE
 from encoder_ablations.utils.interrupts import StoppedWatching, exit_code, stopping_at_signals
@@ -89,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "" in arguments or any("\0" in each for each in arguments):
         print(EMPTY, file=sys.stderr)
         return 2
-    module = importlib.import_module(f"{PACKAGE}.{name.replace('-', '_')}")
+    with garbage.paused():
+        module = importlib.import_module(f"{PACKAGE}.{name.replace('-', '_')}")
     return command(module.main, arguments, getattr(module, "RESUMES", False))
 
 

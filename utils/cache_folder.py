@@ -1,4 +1,4 @@
-"""The folder of everything that is kept to save time and can be deleted at any moment."""
+"""What is kept to save time: its folder, and the state of the files that it was made from."""
 
 import tempfile
 from pathlib import Path
@@ -16,3 +16,15 @@ def cache_folder(kind: str) -> Path:
     if not folder.is_absolute():
         folder = Path(tempfile.gettempdir()) / "encoder_ablations"
     return folder / kind
+
+
+def file_state(path: Path) -> str:
+    """Return a file's size in bytes and the time of its last change in nanoseconds.
+
+    What was made from the file is out of date once this differs.
+
+    Raises:
+        OSError: the file does not exist or cannot be inspected.
+    """
+    about = path.stat()
+    return f"{about.st_size} {about.st_mtime_ns}"

@@ -18,9 +18,9 @@ from encoder_ablations.data.datasets.listing import (
     list_folder,
     list_pattern,
     tell_apart,
-    without_collections,
 )
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split, is_index, is_pattern
+from encoder_ablations.utils import garbage
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import first_names, plural
 
@@ -40,7 +40,7 @@ class Pair(NamedTuple):
     mask: Path
 
 
-@without_collections()
+@garbage.paused()
 def find_pairs(spec: DatasetSpec, split: Split) -> list[Pair]:
     """Return the files of a split, sorted by id.
 
@@ -66,7 +66,7 @@ def find_pairs(spec: DatasetSpec, split: Split) -> list[Pair]:
     return files.paired(sorted(files.images.keys() | files.masks.keys()))
 
 
-@without_collections()
+@garbage.paused()
 def find_all_pairs(spec: DatasetSpec) -> list[Pair]:
     """Return every image below ``images`` with its mask, whatever the splits are; sorted by id.
 

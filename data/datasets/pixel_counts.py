@@ -18,9 +18,8 @@ import numpy as np
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.reading import check_whole
-from encoder_ablations.utils.cache_folder import cache_folder
+from encoder_ablations.utils.cache_folder import cache_folder, file_state
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.file_state import file_state
 from encoder_ablations.utils.files import write_bytes
 from encoder_ablations.utils.progress import Bar
 

@@ -22,8 +22,7 @@ import numpy as np
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.reading import image_size
 from encoder_ablations.data.datasets.sample import mask_type
-from encoder_ablations.utils.cache_folder import cache_folder
-from encoder_ablations.utils.file_state import file_state
+from encoder_ablations.utils.cache_folder import cache_folder, file_state
 from encoder_ablations.utils.files import write_json
 
 VERSION = 2

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,20 @@ if TYPE_CHECKING:  # reports compute metrics without PyTorch
 
 INT32_CLASSES = 2**15 - 1
 """Most classes whose cells, also those of every 16-bit id, are numbered in int32."""
+
+
+class ClassSums(NamedTuple):
+    """Pixels of each class, float64 (K,).
+
+    Attributes:
+        hits: those that are predicted as what they are.
+        truth: those of the ground truth.
+        predicted: those of the prediction.
+    """
+
+    hits: np.ndarray
+    truth: np.ndarray
+    predicted: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,12 @@ class ConfusionMatrix:
         cells = row.mul_(classes).add_(prediction.flatten().to(kind))
         counts = torch.bincount(cells, minlength=(classes + 1) * classes).view(classes + 1, classes)
         return cls(counts[1:].cpu().numpy().astype(np.int64))
+
+    @cached_property
+    def sums(self) -> ClassSums:
+        """Return the pixels of each class, from which most metrics follow."""
+        counts = self.counts.astype(np.float64)
+        return ClassSums(np.diagonal(counts), counts.sum(axis=1), counts.sum(axis=0))
 
     def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
         return ConfusionMatrix(self.counts + other.counts)

@@ -27,27 +27,24 @@ def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 def class_iou(matrix: ConfusionMatrix) -> np.ndarray:
     """Return the IoU of each class (K,); NaN where the class is in neither truth nor prediction."""
-    counts = matrix.counts.astype(np.float64)
-    hits = np.diagonal(counts)
-    return _divide(hits, counts.sum(axis=1) + counts.sum(axis=0) - hits)
+    hits, truth, predicted = matrix.sums
+    return _divide(hits, truth + predicted - hits)
 
 
 def class_dice(matrix: ConfusionMatrix) -> np.ndarray:
     """Return Dice (F1) of each class (K,): 2·hits / (truth + prediction); NaN where in neither."""
-    counts = matrix.counts.astype(np.float64)
-    return _divide(2 * np.diagonal(counts), counts.sum(axis=1) + counts.sum(axis=0))
+    hits, truth, predicted = matrix.sums
+    return _divide(2 * hits, truth + predicted)
 
 
 def class_accuracy(matrix: ConfusionMatrix) -> np.ndarray:
     """Return the recall of each class (K,); NaN where the class is not in the truth."""
-    counts = matrix.counts.astype(np.float64)
-    return _divide(np.diagonal(counts), counts.sum(axis=1))
+    return _divide(matrix.sums.hits, matrix.sums.truth)
 
 
 def class_precision(matrix: ConfusionMatrix) -> np.ndarray:
     """Return the precision of each class (K,); NaN where the class is never predicted."""
-    counts = matrix.counts.astype(np.float64)
-    return _divide(np.diagonal(counts), counts.sum(axis=0))
+    return _divide(matrix.sums.hits, matrix.sums.predicted)
 
 
 def _mean(values: np.ndarray, chosen: np.ndarray) -> float:
@@ -57,8 +54,8 @@ def _mean(values: np.ndarray, chosen: np.ndarray) -> float:
 
 
 def _present(matrix: ConfusionMatrix) -> np.ndarray:
-    pixels: np.ndarray = matrix.counts.sum(axis=1)
-    return pixels > 0
+    present: np.ndarray = matrix.sums.truth > 0
+    return present
 
 
 def mean_iou(matrix: ConfusionMatrix) -> float:

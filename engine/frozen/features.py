@@ -15,9 +15,9 @@ from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.features import Features
 from encoder_ablations.segmenters.ops.transfers import sent
 from encoder_ablations.utils.arithmetic import tensor_float32
+from encoder_ablations.utils.cache_folder import file_state
 from encoder_ablations.utils.custom_code.loading import code_digest
 from encoder_ablations.utils.environment import processor, versions
-from encoder_ablations.utils.file_state import file_state
 
 FORMAT = 3
 """Raise it when the transforms or the encoders' code begin to give other numbers."""

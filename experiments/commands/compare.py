@@ -5,8 +5,8 @@ from pathlib import Path
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
-from encoder_ablations.experiments.reporting import garbage
 from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.utils import garbage
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_text
 

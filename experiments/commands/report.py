@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
-from encoder_ablations.experiments.reporting import garbage
 from encoder_ablations.experiments.reporting.planned import reported, say_writing
 from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.rounds import locate_known
@@ -15,6 +14,7 @@ from encoder_ablations.experiments.studies.saved_study import read_study
 from encoder_ablations.experiments.studies.watching.loop import only_watching, watch
 from encoder_ablations.experiments.studies.watching.report import WatchedReport
 from encoder_ablations.segmenters.spec import SegmenterSpec
+from encoder_ablations.utils import garbage
 from encoder_ablations.utils.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from typing import Any
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
-from encoder_ablations.experiments.reporting import garbage
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.plan_table import Standing, training_left
@@ -21,6 +20,7 @@ from encoder_ablations.experiments.workers.progress import read_progress
 from encoder_ablations.experiments.workers.slurm.standing import jobs_of
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.spec import SegmenterSpec
+from encoder_ablations.utils import garbage
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import duration, plural
 

@@ -137,7 +137,7 @@ def classification_record(
 
 
 def _by_class(classes: tuple[str, ...], values: np.ndarray) -> dict[str, float | None]:
-    return dict(zip(classes, map(m.number_or_none, values), strict=True))
+    return dict(zip(classes, map(m.number_or_none, values.tolist()), strict=True))
 
 
 def metrics_record(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> MetricsRecord:
@@ -201,7 +201,7 @@ def wrong_metric(stated: TaskMetrics, computed: TaskMetrics) -> str | None:
 def _flat(record: TaskMetrics) -> dict[str, float | None]:
     """Return every number by its name, those of classes as ``per_class_iou.NAME``."""
     flat: dict[str, float | None] = {}
-    for key, value in record.model_dump().items():
+    for key, value in record:
         if isinstance(value, dict):
             flat |= {f"{key}.{name}": number for name, number in value.items()}
         else:

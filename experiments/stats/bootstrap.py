@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
+from encoder_ablations.experiments.stats.distributions import chi_square_quantiles
 from encoder_ablations.experiments.stats.seeds import CONFIDENCE, ENOUGH
 from encoder_ablations.utils.seeding import numpy_stream
 
@@ -131,7 +132,11 @@ def occurrences(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
 def _sums_of_scenes(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
     names, member = np.unique(np.asarray(scenes, dtype=np.str_), return_inverse=True)
     sums = np.zeros((len(names), *margins.shape[1:]))
-    np.add.at(sums, member, margins)
+    if len(names) == len(member):
+        # nothing to add where each image is its own scene
+        sums[member] = margins
+    else:
+        np.add.at(sums, member, margins)
     return sums
 
 
@@ -213,7 +218,7 @@ def _root_of_chi_square(freedom: float, draws: int) -> np.ndarray:
     A normal variable times such a root is Student's t.
     """
     places = (np.arange(draws) + 0.5) / draws
-    roots = np.sqrt(freedom / scipy.stats.chi2.ppf(places, freedom))
+    roots = np.sqrt(freedom / chi_square_quantiles(places, freedom))
     return numpy_stream(0, "spread of images", draws).permutation(roots)
 
 
@@ -221,4 +226,4 @@ def _root_of_chi_square(freedom: float, draws: int) -> np.ndarray:
 def _student(freedom: int, draws: int) -> np.ndarray:
     """Return quantiles of Student's t in random order; their spread is exact."""
     places = (np.arange(draws) + 0.5) / draws
-    return numpy_stream(0, "seeds", freedom).permutation(scipy.stats.t.ppf(places, freedom))
+    return numpy_stream(0, "seeds", freedom).permutation(scipy.special.stdtrit(freedom, places))

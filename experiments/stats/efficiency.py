@@ -80,7 +80,8 @@ def _with_interval(grid: np.ndarray, over: np.ndarray, found: Efficiency) -> Eff
     crosses it several times, the interval is too wide rather than too narrow.
     """
     seeds, mean = len(over), over.mean(axis=0)
-    half = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * scipy.stats.sem(over, axis=0)
+    error = over.std(axis=0, ddof=1) / math.sqrt(seeds)
+    half = scipy.special.stdtrit(seeds - 1, (1 + CONFIDENCE) / 2) * error
     return efficiency_of_bounds(grid, mean - half, mean + half, found)
 
 

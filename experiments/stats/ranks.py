@@ -13,13 +13,16 @@ ranked together.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
+from encoder_ablations.experiments.stats.distributions import (
+    chi_square_quantiles,
+    studentized_range_quantile,
+)
 from encoder_ablations.experiments.stats.seeds import CONFIDENCE, ENOUGH
 
 Scores = Mapping[str, Mapping[int, float]]
@@ -92,7 +95,7 @@ def agreement_of_seeds(scores: Scores) -> Agreement | None:
         return Agreement(tau, len(names), seeds)
     apart, margin = np.abs(_differences(block)), _margin(block, FAMILY)
     sigma, freedom = _noise(block)
-    tails = scipy.stats.chi2.ppf([(1 + FAMILY) / 2, (1 - FAMILY) / 2], freedom)
+    tails = chi_square_quantiles([(1 + FAMILY) / 2, (1 - FAMILY) / 2], freedom)
     least, most = sigma * np.sqrt(freedom / tails)
     low = _expected_tau(np.maximum(apart - margin, 0), most)
     high = _expected_tau(apart + margin, least)
@@ -100,14 +103,26 @@ def agreement_of_seeds(scores: Scores) -> Agreement | None:
 
 
 def _tau(first: ArrayLike, second: ArrayLike) -> float:
-    """Return Kendall's tau of two rankings; 0 if one of them has ties only."""
-    return float(np.nan_to_num(scipy.stats.kendalltau(first, second).statistic))
+    """Return Kendall's tau-b of two rankings; 0 if one of them has ties only."""
+    one, other = (_order_of_pairs(np.asarray(scores)) for scores in (first, second))
+    untied = np.count_nonzero(one), np.count_nonzero(other)
+    if not all(untied):
+        return 0.0
+    tau = float((one * other).sum() / np.sqrt(untied[0]) / np.sqrt(untied[1]))
+    # rounding may lead beyond the ends
+    return min(1.0, max(-1.0, tau))
+
+
+def _order_of_pairs(scores: np.ndarray) -> np.ndarray:
+    """Return 1, -1 or 0 for each pair, as the first is above, below or equal to the second."""
+    first, second = np.triu_indices(len(scores), k=1)
+    return np.asarray(np.sign(scores[first] - scores[second]))
 
 
 def _expected_tau(apart: np.ndarray, sigma: float) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         steps = np.where(apart > 0, apart / (np.sqrt(2) * sigma), 0.0)
-    return float(((2 * scipy.stats.norm.cdf(steps) - 1) ** 2).mean())
+    return float(((2 * scipy.special.ndtr(steps) - 1) ** 2).mean())
 
 
 def _means(names: list[str], scores: Scores) -> list[float]:
@@ -138,12 +153,8 @@ def _noise(block: np.ndarray) -> tuple[float, int]:
 def _margin(block: np.ndarray, confidence: float) -> float:
     """Return half the width of all pairs' simultaneous intervals (Tukey)."""
     sigma, freedom = _noise(block)
-    return _studentized_range(confidence, len(block), freedom) * sigma / math.sqrt(block.shape[1])
-
-
-@lru_cache(maxsize=256)
-def _studentized_range(confidence: float, groups: int, freedom: int) -> float:
-    return float(scipy.stats.studentized_range.ppf(confidence, groups, freedom))
+    quantile = studentized_range_quantile(confidence, len(block), freedom)
+    return quantile * sigma / math.sqrt(block.shape[1])
 
 
 def _certain_order(block: np.ndarray, confidence: float) -> np.ndarray:

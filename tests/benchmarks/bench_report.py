@@ -16,8 +16,8 @@ TARGETS = {1000: "6 s of processor time", 10_000: "40 s of processor time, 0.8 G
 
 PROGRAM = """
 import sys
-from encoder_ablations.experiments.commands.report import main
-main(sys.argv[1:])
+from encoder_ablations.experiments.cli import main
+main(["report", *sys.argv[1:]])
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 """Peak memory by VmHWM: that of getrusage would include what the parent had when it started the

@@ -5,8 +5,7 @@ import tempfile
 from pathlib import Path
 
 from encoder_ablations.utils import cache_folder as module
-from encoder_ablations.utils.cache_folder import cache_folder
-from encoder_ablations.utils.file_state import file_state
+from encoder_ablations.utils.cache_folder import cache_folder, file_state
 
 
 def test_xdg_cache_home_moves_it(monkeypatch, tmp_path):

@@ -114,19 +114,20 @@ def _label_matrix(axis: Axes, title: str, classes: list[str], first_column: bool
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
     axis.set_xlabel("predicted")
-    names = [shorten(name, 14) for name in classes]
-    rows = [""] * len(names)
     if first_column:
         axis.set_ylabel("truth")
-        rows = names
     if len(classes) > LABELLED:
         return
+    names = [shorten(name, 14) for name in classes]
     size = 8 if len(classes) <= NUMBERED else 6.5
     # longer rows of names would run into one another
     rotation = 90 * (len(classes) > 3)
     places = range(len(classes))
     axis.set_xticks(places, names, rotation=rotation, fontsize=size)
-    axis.set_yticks(places, rows, fontsize=size)
+    if first_column:
+        axis.set_yticks(places, names, fontsize=size)
+    else:
+        axis.set_yticks([])
 
 
 def _write_shares(axis: Axes, shares: np.ndarray) -> None:

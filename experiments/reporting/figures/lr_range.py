@@ -1,6 +1,5 @@
 """The figure of learning-rate range tests."""
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     COLORS,
     INK,
     MARKERS,
-    PNG,
     WIDTH,
     new_figure,
+    png_bytes,
     share_legend,
     style_context,
 )
@@ -37,9 +36,8 @@ def draw_range_tests(tests: Mapping[str, RangeTest], current: float, path: Path)
         path: the file.
     """
     with style_context(tests):
-        buffer = io.BytesIO()
-        range_figure(tests, current).savefig(buffer, format="png", **PNG)
-    write_bytes(path, buffer.getvalue())
+        png = png_bytes(range_figure(tests, current))
+    write_bytes(path, png)
 
 
 def range_figure(tests: Mapping[str, RangeTest], current: float) -> Figure:

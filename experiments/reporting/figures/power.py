@@ -1,6 +1,5 @@
 """The figure of how many seeds show which difference."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,9 +7,9 @@ from matplotlib.figure import Figure
 
 from encoder_ablations.experiments.reporting.figures.drawing import (
     COLORS,
-    PNG,
     WIDTH,
     new_figure,
+    png_bytes,
     share_legend,
     style_context,
 )
@@ -21,9 +20,8 @@ from encoder_ablations.utils.files import write_bytes
 def draw_power(plans: Sequence[PowerPlan], path: Path) -> None:
     """Write a PNG of the smallest difference that is shown with 80 % power over the seeds."""
     with style_context([plan.title for plan in plans]):
-        buffer = io.BytesIO()
-        power_figure(plans).savefig(buffer, format="png", **PNG)
-    write_bytes(path, buffer.getvalue())
+        png = png_bytes(power_figure(plans))
+    write_bytes(path, png)
 
 
 def power_figure(plans: Sequence[PowerPlan]) -> Figure:

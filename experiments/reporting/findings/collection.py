@@ -14,7 +14,6 @@ from encoder_ablations.experiments.confidence.record import (
     ConfidenceRecord,
     load_confidence,
 )
-from encoder_ablations.experiments.reporting import garbage
 from encoder_ablations.experiments.reporting.findings.groups import (
     FinishedRun,
     Published,
@@ -43,6 +42,7 @@ from encoder_ablations.experiments.studies.grid import teacher_title, tuning_tit
 from encoder_ablations.experiments.studies.published import STUDY_FILE, Place, read_published
 from encoder_ablations.experiments.studies.saved_rule import read_seed_rule
 from encoder_ablations.experiments.studies.seed_rule import SeedRule
+from encoder_ablations.utils import garbage
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
 

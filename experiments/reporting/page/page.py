@@ -5,7 +5,6 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-from encoder_ablations.experiments.reporting import garbage
 from encoder_ablations.experiments.reporting.figures.classes import BARS_OF
 from encoder_ablations.experiments.reporting.figures.confidence import draw_confidence
 from encoder_ablations.experiments.reporting.figures.confusion import LABELLED
@@ -48,6 +47,7 @@ from encoder_ablations.experiments.reporting.sentences.predicted_masks import sa
 from encoder_ablations.experiments.reporting.sentences.pretraining_gain import gain, gain_headline
 from encoder_ablations.experiments.reporting.sentences.protocols import said_of_protocols
 from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.utils import garbage
 from encoder_ablations.utils.files import write_text
 
 HERE = Path(__file__).parent
@@ -67,7 +67,7 @@ OF_SETTINGS = (
 
 def report_of(study: Study) -> ReportFiles:
     """Write report.html, runs.csv, tables/ and figures/ into the folder of a study."""
-    with garbage.of_new_objects():
+    with garbage.paused():
         return _report_of(study)
 
 
@@ -77,7 +77,8 @@ def _report_of(study: Study) -> ReportFiles:
     made = {name: make(study) for name, make in TABLES.items()}
     shared = {name: made[name] for name in OF_SETTINGS}
     sections = []
-    for number, setting in enumerate(study.settings, start=1):
+    # figures are large and refer to themselves; those of the last setting are left to the end
+    for number, setting in enumerate(garbage.searched_between(study.settings), start=1):
         section = _section(study, setting, styles, f"s{number}", resampling)
         section["number"] = number - 1
         sections.append(section | {name: shared[name].only(setting.title) for name in shared})

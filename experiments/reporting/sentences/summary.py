@@ -60,6 +60,11 @@ def _counted(study: Study) -> list[Setting]:
     return [setting for setting in main_settings(study.settings) if setting.scored]
 
 
+def _reference_rankings(settings: Iterable[Setting]) -> list[Ranking]:
+    """Return the ranking of each setting, at its reference share of the images."""
+    return [ranking(setting, setting.reference) for setting in settings]
+
+
 def _joined(headline: str) -> str:
     """Return the sentences of a headline as one."""
     return f"{headline.rstrip('.').replace('. ', '; ')}."
@@ -87,7 +92,7 @@ def _range_of_gains(found: Iterable[Sequence[Comparison]]) -> str:
 
 def _leaders(settings: Sequence[Setting]) -> str:
     """Return in how many settings each encoder has the highest mean."""
-    ranked = [ranking(each, each.reference) for each in settings]
+    ranked = _reference_rankings(settings)
     firsts = Counter(each.leader.encoder for each in ranked)
     if not firsts:
         return "No run has finished yet, so there is no answer."
@@ -130,7 +135,7 @@ def cost_line(study: Study) -> str:
     if not runs:
         return ""
     total = _trained([run for run in runs if run.spec.steps], study.trials)
-    leaders = [ranking(each, each.reference).leader for each in _counted(study)]
+    leaders = [each.leader for each in _reference_rankings(_counted(study))]
     if len({_network(leader.group) for leader in leaders}) == 1:
         return f"{_needs(study, leaders[0])}; {total}."
     times = [leader.latency for leader in leaders]
@@ -178,8 +183,7 @@ def _trained(runs: Sequence[FinishedRun], trials: Sequence[RunRecord]) -> str:
 def sure_line(study: Study) -> str:
     """Return how many seeds there are, and whether they separate the first from the next."""
     # nothing is random in a head without labels, which has one run
-    settings = [each for each in _counted(study) if not each.without_labels]
-    ranked = [ranking(each, each.reference) for each in settings]
+    ranked = _reference_rankings(each for each in _counted(study) if not each.without_labels)
     leads = [pair for each in ranked for pair in _lead(each)]
     counts = [standing.score.n for each in ranked for standing in each.standings]
     if not counts and study.finished:

@@ -17,8 +17,7 @@ from encoder_ablations.segmenters.zero_shot.methods import (
 from encoder_ablations.segmenters.zero_shot.regions.folder import folder_regions
 from encoder_ablations.segmenters.zero_shot.regions.sam import sam_regions
 from encoder_ablations.segmenters.zero_shot.regions.superpixels import superpixel_regions
-from encoder_ablations.utils.cache_folder import cache_folder
-from encoder_ablations.utils.file_state import file_state
+from encoder_ablations.utils.cache_folder import cache_folder, file_state
 from encoder_ablations.utils.files import write_with
 
 

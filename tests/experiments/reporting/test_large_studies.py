@@ -1,15 +1,11 @@
 """Reports of large studies: what is kept in memory, computed and read only once."""
 
 import gc
-import subprocess
-import sys
 import weakref
-from contextlib import suppress
 
 import pytest
 from reports import write_report
 
-from encoder_ablations.experiments.reporting import garbage
 from encoder_ablations.experiments.reporting.findings import collection
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.groups import FinishedRun
@@ -27,21 +23,6 @@ def folder(factory):
     return factory.write([factory.record(name, seed=seed) for name in "ab" for seed in range(3)])
 
 
-def test_garbage_is_searched_as_before_after_each_block():
-    with garbage.paused():
-        assert not gc.isenabled()
-        with garbage.of_new_objects():
-            assert gc.isenabled()
-            assert gc.get_freeze_count()
-        assert not gc.isenabled()
-    assert gc.isenabled()
-    assert not gc.get_freeze_count()
-    with suppress(ValueError), garbage.of_new_objects(), garbage.paused():
-        raise ValueError
-    assert gc.isenabled()
-    assert not gc.get_freeze_count()
-
-
 def test_records_are_read_without_searching_for_garbage(folder, monkeypatch):
     searched = []
 
@@ -53,17 +34,6 @@ def test_records_are_read_without_searching_for_garbage(folder, monkeypatch):
     monkeypatch.setattr(collection, "SharedParts", Parts)
     collect(folder)
     assert searched == [False] * 6
-
-
-def test_a_process_ends_without_searching_for_garbage():
-    program = """
-import atexit, gc
-from encoder_ablations.experiments.reporting import garbage
-atexit.register(lambda: print(gc.get_freeze_count() > 0))
-garbage.not_at_exit()
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout == "True\n"
 
 
 def test_equal_parts_of_records_are_kept_once(folder):

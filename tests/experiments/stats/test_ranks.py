@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy
 
 from encoder_ablations.experiments.stats.ranks import agreement, agreement_of_seeds
 
@@ -19,6 +20,15 @@ def test_tau_by_hand():
         pytest.approx(4 / 6),
     )  # without noise all is certain
     assert agreement(scores([1, 2, 3]), scores([3, 2, 1])).tau == -1
+
+
+@pytest.mark.parametrize("levels", [1, 2, 4, 50])
+def test_tau_is_that_of_scipy_with_ties(levels):
+    random = np.random.default_rng(levels)
+    for _ in range(20):
+        first, second = random.integers(0, levels, (2, 9)) / 10
+        expected = np.nan_to_num(scipy.stats.kendalltau(first, second).statistic)
+        assert agreement(scores(first), scores(second)).tau == expected
 
 
 def test_only_encoders_that_both_have():
