@@ -7,13 +7,9 @@ measurement of cost take the layers as they are written.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
-from weakref import WeakSet
+from contextlib import contextmanager
 
-import torch
 from torch import nn
-
-_compiled: WeakSet[nn.Module] = WeakSet()
 
 
 def compile_layers(model: nn.Module, backend: str = "inductor") -> None:
@@ -27,7 +23,6 @@ def compile_layers(model: nn.Module, backend: str = "inductor") -> None:
     """
     for layer in repeated_layers(model):
         layer.compile(backend=backend, dynamic=False)
-    _compiled.add(model)
 
 
 def repeated_layers(model: nn.Module) -> Iterator[nn.Module]:
@@ -46,9 +41,19 @@ def repeated_layers(model: nn.Module) -> Iterator[nn.Module]:
             yield from repeated_layers(child)
 
 
-def as_written(model: nn.Module) -> AbstractContextManager[object]:
-    """Return a context in which nothing that was compiled is used; for evaluation."""
-    if model not in _compiled:
-        return nullcontext()
-    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
-    return stance
+@contextmanager
+def as_written(model: nn.Module) -> Iterator[None]:
+    """Within the block no compiled layer of a model is used; for evaluation, and for tracing.
+
+    The layers' compiled calls are taken out: PyTorch traces no layer that has one, whatever
+    ``torch.compiler.set_stance`` says.
+    """
+    layers = [each for each in model.modules() if each._compiled_call_impl is not None]
+    calls = [each._compiled_call_impl for each in layers]
+    for layer in layers:
+        layer._compiled_call_impl = None
+    try:
+        yield
+    finally:
+        for layer, call in zip(layers, calls, strict=True):
+            layer._compiled_call_impl = call

@@ -9,6 +9,7 @@ from encoder_ablations.data.loading.items import EvaluationItem
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.compilation import as_written, compile_layers, repeated_layers
+from encoder_ablations.engine.cost.measure import measure_cost
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.evaluation.evaluate import evaluate
 from encoder_ablations.engine.recipe import Recipe
@@ -84,6 +85,19 @@ def test_evaluation_takes_no_program(monkeypatch):
     assert not called
     segmenter.loss(IMAGES, MASKS)
     assert called
+
+
+def test_cost_is_measured_as_written():
+    """FLOPs are counted in a trace, and PyTorch traces no compiled layer."""
+    plain, compiled = (
+        segmenter_of(LinearSpec(name="linear")),
+        segmenter_of(LinearSpec(name="linear")),
+    )
+    compile_layers(compiled, backend="eager")
+    compiled.loss(IMAGES, MASKS)
+    costs = [measure_cost(each, (64, 64), (1,), seconds=0.01) for each in (plain, compiled)]
+    assert costs[0].flops == costs[1].flops > 0
+    assert any(each._compiled_call_impl is not None for each in compiled.modules())
 
 
 def test_the_recipe_asks_for_it(monkeypatch):
