@@ -53,7 +53,7 @@ from encoder_ablations.experiments.runs.preparation import RunData, prepare_data
 from encoder_ablations.experiments.runs.pseudo_labels.teacher import check_teacher
 from encoder_ablations.experiments.runs.record import PER_IMAGE, RunRecord, save_record
 from encoder_ablations.experiments.runs.record_builder import finished_record
-from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.spec import RunSpec, slug
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.ops.cuda_choice import report_of
 from encoder_ablations.utils.clock import now
@@ -248,7 +248,7 @@ def _callbacks(
     """Return what looks at the run's steps, besides the loop itself."""
     callbacks: list[Callback] = [trackers]
     if execution.profile:
-        name = f"{spec.encoder.name}-{spec.segmenter.name}".replace("/", "-")
+        name = slug([spec.encoder.title, spec.segmenter.title])
         callbacks.append(StepProfile(folder.parent.parent / "profile" / f"{name}.txt"))
     return callbacks
 
