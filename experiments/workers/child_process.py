@@ -15,6 +15,7 @@ import torch
 
 from encoder_ablations.experiments.cli import quiet_imports
 from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.interrupts import held_back, leave_to_parent
 
 ATTEMPTS = 2
@@ -69,12 +70,20 @@ def slots(count: int, execution: Execution) -> list[Execution]:
     """Return what each of ``count`` processes computes on.
 
     GPUs are given in turn. Without any, every process takes a share of the CPU's cores. A count of
-    0 is one process for each GPU, or one without any.
+    0 is one process for each GPU.
+
+    Raises:
+        InputError: there is to be one for each GPU, but there is no GPU.
     """
-    count = count or max(1, torch.cuda.device_count())
+    gpus = torch.cuda.device_count()
+    count = count or gpus
+    if not count:
+        raise InputError(
+            "--processes gpus: PyTorch sees no GPU here. Give a number of processes, or leave the "
+            "option out."
+        )
     if execution.device not in ("auto", "cuda"):
         return [execution] * count
-    gpus = torch.cuda.device_count()
     if gpus:
         return [replace(execution, device=f"cuda:{index % gpus}") for index in range(count)]
     if execution.device == "auto":

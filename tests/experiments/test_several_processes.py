@@ -198,7 +198,8 @@ def test_each_process_gets_the_next_gpu(two_gpus):
 def test_one_process_for_each_gpu(two_gpus, monkeypatch):
     assert [place.device for place in slots(PER_GPU, Execution())] == ["cuda:0", "cuda:1"]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert [place.device for place in slots(PER_GPU, Execution())] == ["cpu"]
+    with pytest.raises(InputError, match="--processes gpus: PyTorch sees no GPU"):
+        slots(PER_GPU, Execution())
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "two", "1.5"])
