@@ -80,6 +80,11 @@ def run_program(monkeypatch, *arguments):
     return exit_.value.code
 
 
+def test_sizes_are_divided_by_one_or_more(monkeypatch, capsys):
+    assert run_program(monkeypatch, "scaling", "--shrink", "0") == 2
+    assert "--shrink 0: allowed are 1 and more" in capsys.readouterr().err
+
+
 def test_the_program_prints_the_rows_that_are_asked_for(monkeypatch, capsys):
     arguments = ("op", "--seconds", "0", "--threads", "1")
     assert run_program(monkeypatch, *arguments) == 0

@@ -39,6 +39,8 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--rows-only", action="store_true", help="print no header")
     arguments = parser.parse_args(argv)
+    if arguments.shrink < 1:
+        parser.error(f"--shrink {arguments.shrink}: allowed are 1 and more")
     unknown = set(arguments.names) - {*BENCHMARKS, *SLOW}
     if unknown:
         parser.error(f"no benchmark is called {sorted(unknown)}; there are {BENCHMARKS + SLOW}")
