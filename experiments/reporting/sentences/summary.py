@@ -66,8 +66,8 @@ def _reference_rankings(settings: Iterable[Setting]) -> list[Ranking]:
 
 
 def _joined(headline: str) -> str:
-    """Return the sentences of a headline as one."""
-    return f"{headline.rstrip('.').replace('. ', '; ')}."
+    """Return the sentences of a headline as one; they begin with names, or with "The"."""
+    return f"{headline.rstrip('.').replace('. The ', '; the ').replace('. ', '; ')}."
 
 
 def _tested_gains(setting: Setting) -> list[Comparison]:

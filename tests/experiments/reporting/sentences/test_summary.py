@@ -25,6 +25,9 @@ def test_one_setting_answers_in_one_sentence(factory):
     assert summary.one_answer(study, [told]) == (
         "Pretraining adds 5.0 points; a is the best encoder here."
     )
+    assert summary.one_answer(study, ["a is ahead. The first two differ."]) == (
+        "a is ahead; the first two differ."
+    )
 
 
 def test_gains_of_several_settings_are_named(factory):
