@@ -38,6 +38,11 @@ class Axis:
             low, high, at = (math.log(max(each, LEAST)) for each in (low, high, at))
         return (at - low) / ((high - low) or LEAST)
 
+    def within(self, value: float) -> float:
+        """Return a value, or the end of the axis that it lies beyond."""
+        low, high = sorted((self.low, self.high))
+        return min(max(value, low), high)
+
 
 def linear_axis(
     values: Sequence[float], label: str, unit: str = "", bounds: tuple[float, float] | None = None

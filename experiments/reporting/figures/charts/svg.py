@@ -208,15 +208,20 @@ def _level(frame: Frame, level: Point | None) -> Iterator[str]:
         return
     right = _short(frame.width - RIGHT)
     if level.low is not None and level.high is not None:
-        low, high = _short(frame.down(level.low)), _short(frame.down(level.high))
+        ends = [frame.y.within(each) for each in (level.low, level.high)]
+        low, high = (_short(frame.down(each)) for each in ends)
         yield f'<path class="band" d="M{LEFT} {low}H{right}V{high}H{LEFT}Z"/>'
     yield f'<path class="level" d="M{LEFT} {_short(frame.down(level.y))}H{right}"/>'
 
 
 def _intervals(frame: Frame, series: Series) -> Iterator[str]:
-    """Return the intervals of a series as one band, or as a bar for each point."""
+    """Return the intervals of a series as one band, or as a bar for each point.
+
+    They end where the axis ends: that of a score near 0 may reach below it.
+    """
+    axis = frame.x if series.interval == "x" else frame.y
     known = [
-        (point, point.low, point.high)
+        (point, axis.within(point.low), axis.within(point.high))
         for point in series.points
         if point.low is not None and point.high is not None
     ]

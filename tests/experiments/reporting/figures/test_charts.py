@@ -74,3 +74,14 @@ def test_marks_name_encoder_score_and_share(factory):
     assert titles[0] == "a: 61.0 ± 2.5 % with 10 %"
     assert len(titles) == 4
     assert [len(series.seeds) for series in panel.series] == [6, 6]
+
+
+def test_intervals_end_where_the_axis_ends():
+    """The interval of three low scores reaches below 0 %, where no axis of percent goes."""
+    axis, rows = linear_axis([-20.0, 40.0], "mIoU (%)", bounds=(0, 100)), linear_axis([0, 1], "")
+    bars = []
+    for low in (-20.0, 0.0):
+        point = Point(10.0, 0.5, low, 40.0)
+        panel = Panel(axis, rows, [Series("a", "#000000", points=[point], interval="x")])
+        bars += re.findall(r'class="bar" d="([^"]+)"', chart([panel], ""))
+    assert bars[0] == bars[1]
