@@ -134,15 +134,27 @@ def write_index(files: SetFiles, entries: list[Entry]) -> None:
     write_json(files.index, content | {"checksum": _checksum(content)})
 
 
+class _OtherData(ValueError):
+    """A set is of other files or settings."""
+
+
 def read_index(files: SetFiles) -> list[Entry] | None:
     """Return the entries of a finished set; None, with a warning, for one that cannot be used."""
     try:
         return _current_entries(files)
     except FileNotFoundError:
         return None
+    except _OtherData:
+        logger.warning(
+            "the cached set %s is of other files or settings and is not used. If files have "
+            "changed, 'ablate cache' writes it anew. If you chose other images or settings, give "
+            "that dataset a name of its own: its set is then kept beside this one.",
+            files.folder,
+        )
+        return None
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         advice = "it is not used. 'ablate cache' writes it anew."
-        logger.warning("the cached set %s is damaged or old (%s); %s", files.folder, error, advice)
+        logger.warning("the cached set %s is damaged (%s); %s", files.folder, error, advice)
         return None
 
 
@@ -150,14 +162,14 @@ def _current_entries(files: SetFiles) -> list[Entry]:
     """Return the entries of a finished set.
 
     Raises:
-        ValueError: the set is damaged, or of other files or settings.
+        ValueError: the set is damaged, or :class:`_OtherData`.
     """
     content: dict[str, Any] = json.loads(files.index.read_text(encoding="utf-8"))
     size = files.pixels.stat().st_size
     if content.pop("checksum") != _checksum(content):
         raise ValueError("index.json: checksum")
     if content["state"] != files.state:
-        raise ValueError("it is of other files or settings")
+        raise _OtherData
     entries = [Entry(*entry) for entry in content["entries"]]
     if size != files.end(entries[-1]):
         raise ValueError(f"pixels.bin has {size} bytes")

@@ -205,6 +205,8 @@ def test_a_set_of_other_files_or_settings_is_named_and_not_used(dataset, caplog,
         changed = FolderDataset(dataset.spec.model_copy(update={"ignore_ids": (2,)}), "train")
     assert isinstance(for_training(changed, PLAIN), CachedDataset)
     assert "is of other files or settings" in caplog.text
+    assert "a name of its own" in caplog.text
+    assert "damaged" not in caplog.text
     write_set(changed, None)
     assert batches(for_training(changed, PLAIN), PLAIN) == batches(changed, PLAIN)
 
