@@ -195,7 +195,7 @@ class MaskPredictor(nn.Module):
     """Masks of the queries, and where each one looks in the next layer.
 
     It computes what transformers' predictor computes, with its parameters under their names. That
-    one repeats the second for each head of the attention.
+    one repeats where a query looks for each head of the attention; here all heads share it.
 
     Args:
         predictor: the predictor of transformers.
